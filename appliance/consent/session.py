@@ -299,6 +299,8 @@ class Session:
         """Have the baseline of everyone who is analysed taken; raises `StateConflict` unless live."""
         with self._changed:
             now = self._require_live()
+            if now.state == PAUSED:
+                raise StateConflict("paused: no one is in view; resume first")
             self._set(replace(now, baselines=now.baselines + 1))
 
     def check_gap(self) -> None:
@@ -362,6 +364,7 @@ class Session:
                             camera_epoch=self._last_epoch,
                             since=self._clock(),
                             until=now.consent_until,
+                            baselines=0,
                         )
                     )
 

@@ -22,15 +22,16 @@ class HourlyAudit:
         self._audit, self._clock, self._lock = audit, clock, threading.Lock()
         self._written: OrderedDict[tuple[object, ...], float] = OrderedDict()
 
-    def require(self, event: str, who: str, **details: str) -> None:
-        """As `AuditLog.require`."""
+    def require(self, event: str, who: str, **details: str) -> bool:
+        """As `AuditLog.require`; whether the line was written."""
         line, now = (event, who, *sorted(details.items())), self._clock()
         with self._lock:
             if now - self._written.get(line, -EVERY_S) < EVERY_S:
-                return
+                return False
         self._audit.require(event, who, **details)
         with self._lock:
             self._written[line] = now
             self._written.move_to_end(line)
             while len(self._written) > _MOST_REMEMBERED:
                 self._written.popitem(last=False)
+        return True

@@ -223,6 +223,9 @@ class ConsentQuery(BaseModel):
     consent: str = Field(
         "", max_length=32, description="`yes`: everyone in the pictures agreed that they are analysed"
     )
+    notice: str = Field(
+        "", max_length=64, description="Version of the notice that they read; 409 unless it is in force"
+    )
 
 
 class PictureForm(BaseModel):

@@ -89,16 +89,20 @@ def analyze_webcam() -> Response:
     Send the next picture when the answer has come: only one waits, and a newer one replaces it. Closes with
     1009 for a larger picture, with 1007 at the third message in a row that is no picture, with 1008 when
     more than 64 pictures or 16 MB are replaced in a second and after a minute without a picture, with 1001
-    when the login ends, when analysis is no longer allowed or the server stops, and with 1013 when no engine
-    is available. 503 at the limit of clients, web.max_webcams, and 409 where analysis is not allowed.
+    when the login ends, when analysis is no longer allowed, when the notice changes or the server stops, and
+    with 1013 when no engine is available. 503 at the limit of clients, web.max_webcams, and 409 where
+    analysis is not allowed or `notice` is not in force.
     """
     app_context, who = context(), caller()
-    if parse_query(ConsentQuery).consent != "yes":
+    query = parse_query(ConsentQuery)
+    if query.consent != "yes":
         app_context.health.count("webcams_refused", 1)
         abort(422, _NO_CONSENT)
     app_context.session.terms.refuse_unlawful()
+    if query.notice:
+        app_context.session.terms.require_current(query.notice)
     app_context.webcams.refuse_at_limit()  # also for a plain request, so that a page can ask for the reason
-    client = _WebcamSocket(app_context, who)
+    client = _WebcamSocket(app_context, who, query.notice or app_context.session.terms.notice.version)
     answer = websocket.upgrade(request.environ, client.begin, max_message_bytes=MOST_MESSAGE_BYTES)
     if answer.status_code == 101:
         client.join(request.remote_addr or "")
@@ -109,22 +113,28 @@ def analyze_webcam() -> Response:
 class _WebcamSocket:
     """Passes pictures from one client to the webcam service, and its answers back."""
 
-    def __init__(self, app_context: AppContext, who: Caller) -> None:
+    def __init__(self, app_context: AppContext, who: Caller, notice: str) -> None:
+        """`notice`: the version that people agreed to."""
         self._context, self._who = app_context, who
         self._webcams = app_context.webcams
         self._webcam: Webcam | None = None
+        self._notice = notice
         self._details: dict[str, str] = {}
+        self._is_in_log = False
         self._faults = 0  # in a row
         self._allowance = Allowance(BYTES_PER_S)
 
     def join(self, address: str) -> None:
         """Take a place, once the beginning is in the audit log; raises `Busy` or `StoreError`."""
-        self._details = {"consent": "yes", "address": address}
+        self._details = {"consent": "yes", "notice": self._notice, "address": address}
         if self._who.name:
             self._details["name"] = self._who.name
         self._webcam = self._webcams.join()
         try:
-            self._context.audit.require("webcam", self._who.actor, what="begin", **self._details)
+            # A client that connects again and again must not push older lines out of the log.
+            self._is_in_log = self._context.hourly_audit.require(
+                "webcam", self._who.actor, what="begin", **self._details
+            )
         except ApplianceError:
             self._webcams.leave(self._webcam)
             raise
@@ -161,10 +171,13 @@ class _WebcamSocket:
         """Free the place."""
         if self._webcam is not None:
             self._webcams.leave(self._webcam)
+        if self._is_in_log:
             self._context.audit.record("webcam", self._who.actor, what="end", **self._details)
 
     def _is_authorized(self) -> bool:
-        return self._who.is_still_authorized(self._context.auth) and not self._context.session.terms.refusal
+        terms = self._context.session.terms
+        is_same = terms.notice.version == self._notice
+        return is_same and not terms.refusal and self._who.is_still_authorized(self._context.auth)
 
     def _answer(self, client: websocket.WebSocket, number: int, result: Reading | Exception) -> None:
         if isinstance(result, Reading):

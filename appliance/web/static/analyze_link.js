@@ -5,10 +5,12 @@
 
 import { urlOf } from "./base.js";
 
-const ROUTE = "ws/analyze?consent=yes";
+const ROUTE = "ws/analyze";
 const ACCEPTED = 426;           // a plain request that would be accepted
+const TOO_BIG = 1009;
+const ANSWER_MS = 10_000;       // a dead network does not close a connection for minutes
 
-/** A refusal in the device's words; `again`: later tries may succeed. */
+/** A refusal in the device's words; `again`: later tries may succeed; `login`: the login has ended. */
 export class Refused extends Error {
   constructor(words, { again, login = false }) {
     super(words);
@@ -17,14 +19,21 @@ export class Refused extends Error {
   }
 }
 
+/** One connection. It is not opened again: make another one. */
 export class AnalyzeLink {
+  #route;
   #socket = null;
   #waiting = null;              // of the picture under way: { resolve, reject }
+  #isClosed = false;
+
+  /** `notice`: the version of the notice that people agreed to. */
+  constructor(notice) {
+    this.#route = `${ROUTE}?consent=yes&notice=${encodeURIComponent(notice)}`;
+  }
 
   /** Connect; rejects with `Refused`. */
   async open() {
-    this.close();
-    const url = new URL(urlOf(ROUTE), location.href);
+    const url = new URL(urlOf(this.#route), location.href);
     url.protocol = location.protocol === "https:" ? "wss:" : "ws:";
     const socket = new WebSocket(url);
     this.#socket = socket;
@@ -32,35 +41,28 @@ export class AnalyzeLink {
       socket.addEventListener("open", () => resolve(true));
       socket.addEventListener("close", () => resolve(false));
     });
+    if (this.#isClosed) throw new Refused("stopped", { again: false });
     if (!opened) throw await this.#reason();
     socket.addEventListener("message", ({ data }) => this.#settle("resolve", JSON.parse(data)));
     socket.addEventListener("close", ({ code, reason }) => {
-      const words = reason || "the connection was lost";
-      this.#settle("reject", new Refused(words, { again: code !== 1008 && code !== 1001 }));
-      if (socket === this.#socket) this.#socket = null;
+      this.#settle("reject", new Refused(reason || "the connection was lost", { again: code !== TOO_BIG }));
     });
-  }
-
-  get isOpen() {
-    return this.#socket?.readyState === WebSocket.OPEN;
   }
 
   /** The answer to one picture: a reading, or `{ error }`. Rejects with `Refused` when the connection ends. */
-  read(blob) {
-    return new Promise((resolve, reject) => {
-      if (!this.isOpen) {
-        reject(new Refused("the connection was lost", { again: true }));
-        return;
-      }
+  async read(blob) {
+    if (this.#socket?.readyState !== WebSocket.OPEN) throw new Refused("the connection was lost", { again: true });
+    const answer = new Promise((resolve, reject) => {
       this.#waiting = { resolve, reject };
-      this.#socket.send(blob);
     });
+    this.#socket.send(blob);
+    const late = setTimeout(() => this.#settle("reject", new Refused("the device does not answer", { again: true })), ANSWER_MS);
+    return answer.finally(() => clearTimeout(late));
   }
 
   close() {
-    const socket = this.#socket;
-    this.#socket = null;
-    socket?.close();
+    this.#isClosed = true;
+    this.#socket?.close();
     this.#settle("reject", new Refused("stopped", { again: false }));
   }
 
@@ -71,10 +73,12 @@ export class AnalyzeLink {
   }
 
   async #reason() {
-    const answer = await fetch(urlOf(ROUTE), { cache: "no-store" }).catch(() => null);
-    if (!answer || answer.status === ACCEPTED) return new Refused("the device does not answer", { again: true });
+    const answer = await fetch(urlOf(this.#route), { cache: "no-store" }).catch(() => null);
+    if (!answer) return new Refused("the device does not answer", { again: true });
+    const { status } = answer;
+    if (status === ACCEPTED) return new Refused("the WebSocket failed; does the browser trust the certificate?", { again: true });
     const { error } = await answer.json().catch(() => ({}));
-    const words = error ?? `the device refused (${answer.status})`;
-    return new Refused(words, { again: answer.status === 503, login: answer.status === 401 });
+    const again = status >= 500 || status === 429;
+    return new Refused(error ?? `the device refused (${status})`, { again, login: status === 401 });
   }
 }

@@ -8,7 +8,7 @@
  */
 
 import { urlOf } from "./base.js";
-import { FrameEncoder, listCameras, openCamera } from "./capture.js";
+import { FrameEncoder, fillCameras, openCamera } from "./capture.js";
 import { toLogin } from "./csrf.js";
 import { setText } from "./people.js";
 import { Sender } from "./sender.js";
@@ -34,6 +34,7 @@ const sender = new Sender({
   next,
   onChange() {
     if (sender.phase === "lost") renewAt = 0;     // a browser does not say that the device refused it
+    if (sender.phase === "ended") release();
     draw();
   },
 });
@@ -76,6 +77,7 @@ async function openIt() {
   video.srcObject = stream;
   video.hidden = false;
   await video.play().catch(() => undefined);
+  if (stream !== opened) return;
   const [track] = stream.getVideoTracks();
   track.addEventListener("ended", () => {
     if (stream !== opened) return;
@@ -86,15 +88,7 @@ async function openIt() {
   encoder = new FrameEncoder(video, { width, quality: QUALITY });
   const { facingMode, deviceId } = track.getSettings();
   byId("camera-frame").classList.toggle("mirrored", facingMode !== "environment");
-  await listIt(deviceId);
-}
-
-async function listIt(chosen) {
-  const list = byId("camera-device");
-  const cameras = await listCameras();
-  list.replaceChildren(
-    ...cameras.map(({ deviceId, label }, index) => new Option(label || `Camera ${index + 1}`, deviceId, false, deviceId === chosen)),
-  );
+  await fillCameras(byId("camera-device"), deviceId);
 }
 
 function closeCamera() {
@@ -132,8 +126,13 @@ async function begin(options = {}) {
 const focusNext = () => byId(sender.isOn ? "camera-stop" : "camera-send").focus();
 
 function stop() {
-  opening += 1;
   sender.stop("stopped");
+  release();
+}
+
+/** Close the camera, and let the screen go dark. */
+function release() {
+  opening += 1;
   closeCamera();
   lock?.release();
   lock = null;
@@ -142,6 +141,7 @@ function stop() {
 /** Ask for a screen that stays on: with a dark screen a phone stops its camera. */
 async function stayAwake() {
   try {
+    lock?.release();
     lock = await navigator.wakeLock.request("screen");
     setText(byId("camera-wake"), "");
   } catch {

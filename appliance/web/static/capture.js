@@ -22,24 +22,35 @@ export async function openCamera({ deviceId, width, height } = {}) {
   }
 }
 
-/** The cameras; their names are known only after one was opened. */
-export async function listCameras() {
+/** Fill a `<select>` with the cameras, `chosen` selected; their names are known only after one was opened. */
+export async function fillCameras(list, chosen) {
+  const cameras = await listCameras();
+  list.replaceChildren(
+    ...cameras.map(({ deviceId, label }, index) => new Option(label || `Camera ${index + 1}`, deviceId, false, deviceId === chosen)),
+  );
+}
+
+async function listCameras() {
   const devices = await navigator.mediaDevices?.enumerateDevices() ?? [];
   return devices.filter(({ kind }) => kind === "videoinput");
 }
 
+const NO_JPEG = "This browser cannot make a JPEG picture of its camera.";
+
 /** Makes JPEG pictures of a playing video, in a worker where the browser can. One at a time. */
 export class FrameEncoder {
+  width;                        // of the pictures at most, in pixels; may be changed at any time
+
   #video;
-  #width;
   #quality;
   #worker = null;
   #canvas = null;
+  #isClosed = false;
+  #reject = null;               // of the picture that the worker makes
 
-  /** `width`: of the pictures at most, in pixels. */
   constructor(video, { width, quality }) {
     this.#video = video;
-    this.#width = width;
+    this.width = width;
     this.#quality = quality;
     if (typeof OffscreenCanvas !== "undefined" && OffscreenCanvas.prototype.convertToBlob) {
       this.#worker = new Worker(new URL("capture_worker.js", import.meta.url));
@@ -48,26 +59,34 @@ export class FrameEncoder {
     }
   }
 
-  /** The newest frame. */
+  /** The newest frame. Rejects when the encoder is closed meanwhile. */
   async next() {
     const { videoWidth, videoHeight } = this.#video;
-    const scale = Math.min(1, this.#width / videoWidth);
+    const scale = Math.min(1, this.width / videoWidth);
     const width = Math.round(videoWidth * scale);
     const height = Math.round(videoHeight * scale);
     const blob = await (this.#worker ? this.#encodeAway(width, height) : this.#encodeHere(width, height));
-    if (!blob) throw new Error("This browser cannot make a JPEG picture of its camera.");
+    if (this.#isClosed) throw new Error("The encoder is closed.");
+    if (!blob) throw new Error(NO_JPEG);
     return { blob, width, height };
   }
 
   close() {
+    this.#isClosed = true;
     this.#worker?.terminate();
+    this.#reject?.(new Error("The encoder is closed."));
   }
 
   async #encodeAway(width, height) {
     const bitmap = await createImageBitmap(this.#video, { resizeWidth: width, resizeHeight: height });
+    if (this.#isClosed) {
+      bitmap.close();
+      return null;
+    }
     return new Promise((resolve, reject) => {
+      this.#reject = reject;
       this.#worker.onmessage = ({ data }) => resolve(data);
-      this.#worker.onerror = () => reject(new Error("This browser cannot make a JPEG picture of its camera."));
+      this.#worker.onerror = () => reject(new Error(NO_JPEG));
       this.#worker.postMessage({ bitmap, quality: this.#quality }, [bitmap]);
     });
   }

@@ -10,6 +10,7 @@ import { Backoff } from "./backoff.js";
 const WINDOW = 2;
 const BUSY_MS = 4000;
 const RATE_MS = 3000;
+const CLOSED_MS = 100;
 const REFUSED = 1013;           // another browser is the camera
 const NOT_ALLOWED = 1008;       // another page took the place, or the login ended
 
@@ -120,7 +121,10 @@ export class Sender {
         const period = this.#period;
         const socket = this.#socket;
         const picture = await this.#next();
-        if (!picture) return;
+        if (!picture) {           // the camera is closed, or changes
+          await new Promise((resolve) => setTimeout(resolve, CLOSED_MS));
+          continue;
+        }
         // It was taken for a permission that may have ended meanwhile.
         if (period !== this.#period || socket !== this.#socket || this.phase !== "sending") continue;
         socket.send(picture);

@@ -11,11 +11,11 @@
  *   #webcam-rate, #webcam-trip, #webcam-device, #webcam-width, #webcam-progress
  */
 
-import { AnalyzeLink } from "./analyze_link.js";
+import { AnalyzeLink, Refused } from "./analyze_link.js";
 import { Backoff } from "./backoff.js";
 import { urlOf } from "./base.js";
 import { Boxes, caption } from "./boxes.js";
-import { FrameEncoder, listCameras, openCamera } from "./capture.js";
+import { FrameEncoder, fillCameras, openCamera } from "./capture.js";
 import { csrf, toLogin } from "./csrf.js";
 import { People, setText } from "./people.js";
 import { connectViewOptions } from "./view_options.js";
@@ -25,6 +25,7 @@ const RATE_MS = 3000;
 const RENEW_MS = 60_000;        // a login ends without a request for long enough; reading makes none
 const QUALITY = 0.8;
 const MOST_SIDE = 1920;         // of a picture that is chosen
+const MOST_PIXELS = 1920 * 1080;
 const CAPTURE = { width: 1280, height: 720 };
 
 const byId = (id) => document.getElementById(id);
@@ -33,24 +34,48 @@ const still = byId("webcam-still");
 const names = JSON.parse(byId("person-card").dataset.names);
 const boxes = new Boxes(byId("webcam-boxes"), names);
 const people = new People(byId("people"), byId("person-card"), byId("announce"));
-const link = new AnalyzeLink();
 const backoff = new Backoff();
 
-let run = 0;                    // rises when reading begins or ends; what an older one still does is void
-let source = null;              // "camera", "film" or "picture"
-let stream = null;
-let encoder = null;
+/** One reading of a source, until Stop or another one ends it. */
+class Run {
+  stream = null;
+  encoder = null;
+  link = null;
+  #ended = new AbortController();
+
+  /** `source`: "camera", "film" or "picture". */
+  constructor(source) {
+    this.source = source;
+  }
+
+  get signal() {
+    return this.#ended.signal;
+  }
+
+  get hasEnded() {
+    return this.signal.aborted;
+  }
+
+  end() {
+    this.#ended.abort();
+    this.link?.close();
+    this.encoder?.close();
+    for (const track of this.stream?.getTracks() ?? []) track.stop();
+  }
+}
+
+let run = null;                 // the one on the screen
 let times = [];                 // of the readings of the last seconds
 let trip = null;
 let retryAt = Infinity;
-let retry = () => undefined;
 let renewAt = RENEW_MS;
 let mirrorChosen = true;
-let deviceWords = "";
+let problem = "";               // of the picture or the connection, in words
 
 function setPhase(phase) {
   document.body.dataset.phase = phase;
   const on = phase !== "off";
+  const source = run?.source;
   document.body.dataset.view = on ? "live" : "idle";
   byId("webcam-consent").hidden = on;
   byId("webcam-stage").hidden = byId("webcam-side").hidden = !on;
@@ -75,7 +100,7 @@ function setPhase(phase) {
 
 /** Only the camera is mirrored: people know themselves from a mirror. */
 function mirror() {
-  const on = mirrorChosen && source === "camera";
+  const on = mirrorChosen && run?.source === "camera";
   byId("webcam-frame").classList.toggle("mirrored", on);
   boxes.mirrored = on;
 }
@@ -86,191 +111,163 @@ function warn(words) {
   byId("webcam-frame").classList.toggle("stale", document.body.dataset.phase === "waiting");
 }
 
-function stop(problem = "") {
-  run += 1;
-  link.close();
-  encoder?.close();
-  for (const track of stream?.getTracks() ?? []) track.stop();
+function stop(words = "") {
+  run?.end();
+  run = null;
   if (video.src) URL.revokeObjectURL(video.src);
   video.pause();
+  video.onended = null;
   video.srcObject = null;
   video.removeAttribute("src");
-  stream = encoder = source = trip = null;
+  trip = null;
   times = [];
   retryAt = Infinity;
+  problem = "";
+  backoff.succeeded();
   show(null);
   people.clear();
   warn("");
   setPhase("off");
-  setText(byId("webcam-problem"), problem);
+  setText(byId("webcam-problem"), words);
 }
 
 function show(reading) {
   boxes.show(reading);
   setText(byId("webcam-faces"), reading ? reading.faces.map((face) => caption(face, names)).join(", ") || "No face." : "");
+  byId("webcam-empty").hidden = reading !== null && reading.faces.length > 0;
+  setText(byId("webcam-empty-words"), reading ? "No face in the picture" : "Waiting for readings");
   if (reading) people.show(reading.faces, performance.now());
 }
 
-/** Begin with `kind`; returns a function that is true while nothing else has begun. */
-function begin(kind) {
+function begin(source) {
   stop();
-  source = kind;
-  video.hidden = kind === "picture";
-  still.hidden = kind !== "picture";
-  const own = run;
+  run = new Run(source);
+  video.hidden = source === "picture";
+  still.hidden = source !== "picture";
   setPhase("opening");
-  return () => own === run;
+  return run;
 }
 
 async function startCamera() {
-  const current = begin("camera");
+  const own = begin("camera");
   try {
-    const deviceId = byId("webcam-device").value || undefined;
-    const opened = await openCamera({ ...CAPTURE, deviceId });
-    if (!current()) {
-      for (const track of opened.getTracks()) track.stop();
+    const opened = await openCamera({ ...CAPTURE, deviceId: byId("webcam-device").value || undefined });
+    own.stream = opened;
+    if (own.hasEnded) {
+      own.end();
       return;
     }
-    stream = opened;
-    const [track] = stream.getVideoTracks();
+    const [track] = opened.getVideoTracks();
     track.addEventListener("ended", () => {
-      if (current()) stop("The webcam has ended. Was it unplugged, or does another app use it?");
+      if (!own.hasEnded) stop("The webcam has ended. Was it unplugged, or does another app use it?");
     });
-    video.srcObject = stream;
+    video.srcObject = opened;
     await video.play();
-    await listDevices(track.getSettings().deviceId);
-    await readVideo(current);
+    await fillCameras(byId("webcam-device"), track.getSettings().deviceId);
+    await readVideo(own);
   } catch (error) {
-    if (current()) stop(error.message);
+    if (!own.hasEnded) stop(error.message);
   }
 }
 
-async function listDevices(chosen) {
-  const cameras = await listCameras();
-  byId("webcam-device").replaceChildren(
-    ...cameras.map(({ deviceId, label }, index) => new Option(label || `Camera ${index + 1}`, deviceId, false, deviceId === chosen)),
-  );
-}
-
 async function startFilm(file) {
-  const current = begin("film");
+  const own = begin("film");
   try {
     video.src = URL.createObjectURL(file);
     await video.play();
     video.onended = () => {
-      if (!current()) return;
-      run += 1;
-      link.close();
+      own.end();
+      retryAt = Infinity;
+      problem = "";
       setPhase("shown");
     };
-    await readVideo(current);
+    await readVideo(own);
   } catch {
-    if (current()) stop(`${file.name} cannot be played by this browser; choose an MP4 or WebM film.`);
+    if (!own.hasEnded) stop(`${file.name} cannot be played by this browser; choose an MP4 or WebM film.`);
   }
 }
 
-/** Read frame after frame of the video until something else begins. */
-async function readVideo(current) {
+/** Read frame after frame of the video until the run ends. */
+async function readVideo(own) {
+  if (own.hasEnded) return;
   byId("webcam-frame").style.setProperty("--ratio", video.videoWidth / video.videoHeight);
-  encoder = new FrameEncoder(video, { width: Number(byId("webcam-width").value), quality: QUALITY });
-  await connect(current);
+  own.encoder = new FrameEncoder(video, { width: Number(byId("webcam-width").value), quality: QUALITY });
+  await connect(own);
 }
 
-async function connect(current) {
+async function connect(own) {
   retryAt = Infinity;
+  own.link?.close();
+  own.link = new AnalyzeLink(document.body.dataset.noticeVersion);
   try {
-    await link.open();
-    if (!current()) return;
+    await own.link.open();
+    problem = "";
     warn("");
     setPhase("reading");
-    while (current()) await readFrame(current);
+    if (own.source === "film") await video.play();
+    while (!document.hidden) await readFrame(own);
+    own.link.close();
+    setPhase("paused");
+    if (own.source === "film") video.pause();
   } catch (refusal) {
-    if (!current()) return;
-    if (refusal.again === undefined) throw refusal;
+    if (own.hasEnded) return;
+    if (!(refusal instanceof Refused)) throw refusal;
     if (refusal.login && document.body.dataset.guest === "no") toLogin({ status: 401 });
-    else if (!refusal.again) stop(`The device ended the reading: ${refusal.message}.`);
-    else tryAgain(refusal, () => connect(current));
+    else if (refusal.again) tryAgain(own, refusal.message);
+    else stop(`The device ended the reading: ${refusal.message}.`);
   }
 }
 
-async function readFrame(current) {
-  if (document.hidden) await shownAgain(current);
-  const { blob } = await encoder.next();
-  if (!current()) return;
+async function readFrame(own) {
+  const { blob } = await own.encoder.next();
+  if (document.hidden) return;
   const sentAt = performance.now();
-  const answer = await link.read(blob);
-  if (!current()) return;
+  const answer = await own.link.read(blob);
   const now = performance.now();
   backoff.succeeded();
-  if (answer.error) {
-    deviceWords = `The device could not read a picture: ${answer.error}.`;
-    return;
-  }
-  deviceWords = "";
+  problem = answer.error ? `The device could not read a picture: ${answer.error}.` : "";
+  if (answer.error) return;
   trip = now - sentAt;
   times.push(now);
   show(answer);
-  drawEmpty(answer.faces.length);
 }
 
-/** A hidden page shows nothing and sends nothing. */
-async function shownAgain(current) {
-  setPhase("paused");
-  link.close();
-  if (source === "film") video.pause();
-  await new Promise((resolve) => {
-    document.addEventListener("visibilitychange", function check() {
-      if (document.hidden) return;
-      document.removeEventListener("visibilitychange", check);
-      resolve();
-    });
-  });
-  if (!current()) return;
-  if (source === "film") await video.play();
-  await link.open();
-  if (current()) setPhase("reading");
-}
-
-function tryAgain(refusal, again) {
+function tryAgain(own, words) {
   setPhase("waiting");
-  deviceWords = refusal.message;
-  retry = again;
+  if (own.source === "film") video.pause();
+  problem = words;
   retryAt = performance.now() + backoff.failed();
 }
 
 async function readPicture(file) {
-  const current = begin("picture");
+  const own = begin("picture");
   try {
     const bitmap = await createImageBitmap(file, { imageOrientation: "from-image" });
-    const scale = Math.min(1, MOST_SIDE / Math.max(bitmap.width, bitmap.height), Math.sqrt((1920 * 1080) / (bitmap.width * bitmap.height)));
-    still.width = Math.floor(bitmap.width * scale);
-    still.height = Math.floor(bitmap.height * scale);
+    if (own.hasEnded) return;
+    const { width, height } = bitmap;
+    const scale = Math.min(1, MOST_SIDE / Math.max(width, height), Math.sqrt(MOST_PIXELS / (width * height)));
+    still.width = Math.floor(width * scale);
+    still.height = Math.floor(height * scale);
     still.getContext("2d").drawImage(bitmap, 0, 0, still.width, still.height);
     bitmap.close();
     byId("webcam-frame").style.setProperty("--ratio", still.width / still.height);
   } catch {
-    if (current()) stop(`${file.name} is not a picture that this browser knows; choose a JPEG, PNG or WebP file.`);
+    if (!own.hasEnded) stop(`${file.name} is not a picture that this browser knows; choose a JPEG, PNG or WebP file.`);
     return;
   }
   const body = await new Promise((resolve) => still.toBlob(resolve, "image/jpeg", 0.92));
+  if (own.hasEnded) return;
   const headers = { "Content-Type": "image/jpeg", ...csrf() };
-  const answer = await fetch(urlOf("api/analyze?consent=yes"), { method: "POST", headers, body }).catch(() => null);
-  if (!current()) return;
-  if (!answer?.ok) {
-    const { error } = (await answer?.json().catch(() => null)) ?? {};
-    stop(`The picture was not read: ${error ?? "the device does not answer"}.`);
-    return;
+  const request = { method: "POST", headers, body, signal: own.signal };
+  const answer = await fetch(urlOf("api/analyze?consent=yes"), request).catch(() => null);
+  const reading = await answer?.json().catch(() => null);
+  if (own.hasEnded) return;
+  if (answer?.status === 401 && document.body.dataset.guest === "no") toLogin(answer);
+  else if (!answer?.ok || !reading) stop(`The picture was not read: ${reading?.error ?? "the device does not answer"}.`);
+  else {
+    setPhase("shown");
+    show(reading);
   }
-  const reading = await answer.json();
-  if (!current()) return;
-  setPhase("shown");
-  show(reading);
-  drawEmpty(reading.faces.length);
-}
-
-function drawEmpty(count) {
-  byId("webcam-empty").hidden = count > 0;
-  setText(byId("webcam-empty-words"), "No face in the picture");
 }
 
 function open(file) {
@@ -290,36 +287,45 @@ async function renew(now) {
   else stop("The link of this page has ended. Ask the operator for a new one.");
 }
 
+function agree() {
+  byId("webcam-start").disabled = byId("webcam-choose").disabled = !byId("webcam-agree").checked;
+  setText(byId("webcam-problem"), "");
+}
+
 function beat() {
   const now = performance.now();
   const { phase } = document.body.dataset;
-  if (now >= retryAt) {
-    retryAt = Infinity;
-    retry().catch((error) => stop(error.message));
-  }
-  if (phase !== "off" && now >= renewAt) renew(now);
+  if (now >= retryAt) resume();
+  if (["opening", "reading", "waiting"].includes(phase) && now >= renewAt) renew(now);
   times = times.filter((time) => now - time < RATE_MS);
   const rate = times.length < 2 ? null : (1000 * (times.length - 1)) / (now - times[0]);
   setText(byId("webcam-rate"), rate === null ? "–" : `${rate.toFixed(0)} per second`);
   setText(byId("webcam-trip"), trip === null ? "–" : `${trip.toFixed(0)} ms`);
-  if (source === "film" && video.duration) byId("webcam-progress").value = video.currentTime / video.duration;
-  if (phase === "waiting" && retryAt !== Infinity) {
-    warn(`${deviceWords}; trying again in ${Math.max(1, Math.ceil((retryAt - now) / 1000))}\u00a0s`);
-  } else if (phase !== "off") warn(deviceWords);
-  if (source !== "picture" && phase === "reading") people.beat(now);
+  if (run?.source === "film" && video.duration) byId("webcam-progress").value = video.currentTime / video.duration;
+  if (retryAt !== Infinity) warn(`${problem}; trying again in ${Math.max(1, Math.ceil((retryAt - now) / 1000))}\u00a0s`);
+  else warn(problem);
+  if (phase === "reading") people.beat(now);
 }
 
-byId("webcam-agree").addEventListener("change", ({ target }) => {
-  byId("webcam-start").disabled = byId("webcam-choose").disabled = !target.checked;
-  setText(byId("webcam-problem"), "");
-});
+/** Connect again, after a pause or a lost connection. */
+function resume() {
+  retryAt = Infinity;
+  connect(run).catch((error) => stop(error.message));
+}
+
+byId("webcam-agree").addEventListener("change", agree);
 byId("webcam-start").addEventListener("click", () => {
   startCamera();
   byId("webcam-stop").focus();
 });
 byId("webcam-stop").addEventListener("click", () => {
   stop();
+  byId("webcam-agree").checked = false;       // the next person has not agreed
+  agree();
   byId("webcam-agree").focus();
+});
+document.addEventListener("visibilitychange", () => {
+  if (!document.hidden && document.body.dataset.phase === "paused") resume();
 });
 byId("webcam-choose").addEventListener("click", () => byId("webcam-file").click());
 byId("webcam-file").addEventListener("change", ({ target }) => {
@@ -327,9 +333,8 @@ byId("webcam-file").addEventListener("change", ({ target }) => {
   target.value = "";
 });
 byId("webcam-device").addEventListener("change", startCamera);
-byId("webcam-width").addEventListener("change", () => {
-  encoder?.close();
-  encoder = new FrameEncoder(video, { width: Number(byId("webcam-width").value), quality: QUALITY });
+byId("webcam-width").addEventListener("change", ({ target }) => {
+  if (run?.encoder) run.encoder.width = Number(target.value);
 });
 addEventListener("dragover", (event) => {
   event.preventDefault();

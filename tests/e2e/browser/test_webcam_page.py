@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,10 @@ VALUES = """(id) => {
   const bars = document.querySelectorAll(`.person[data-id="${id}"] .bar`);
   return Object.fromEntries(Array.from(bars, (bar) => [bar.dataset.emotion, Number(bar.dataset.value)]));
 }"""
+HIDE = """(hidden) => {
+  Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
+  document.dispatchEvent(new Event("visibilitychange"));
+}"""
 FAILS = "(name) => { navigator.mediaDevices.getUserMedia = async () => { throw new DOMException('', name) } }"
 
 
@@ -50,6 +55,14 @@ def page(daemon: Any, new_page: OpenPage) -> Page:
     page.sent = Sent(page)  # type: ignore[attr-defined]
     page.goto(f"{daemon.url}webcam")
     return page
+
+
+def wait_for_more(page: Page, count: int) -> None:
+    """Until the page has sent so many pictures."""
+    deadline = time.monotonic() + 15
+    while len(page.sent.sizes) < count and time.monotonic() < deadline:  # type: ignore[attr-defined]
+        page.wait_for_timeout(50)
+    assert len(page.sent.sizes) >= count  # type: ignore[attr-defined]
 
 
 def start(page: Page) -> None:
@@ -146,10 +159,11 @@ def test_two_tabs_read_and_a_third_waits_with_the_reason(page: Page, daemon: Any
     phase(pages[2], "reading")
 
 
-def test_a_connection_that_is_lost_comes_back(page: Page, daemon: Any) -> None:
+@pytest.mark.parametrize("end", ["kill", "stop"])
+def test_a_connection_that_is_lost_comes_back(page: Page, daemon: Any, end: str) -> None:
     start(page)
     phase(page, "reading")
-    daemon.kill()
+    getattr(daemon, end)()
     phase(page, "waiting")
     expect(page.locator("#webcam-words")).to_contain_text("trying again in")
     daemon.start()
@@ -182,6 +196,49 @@ def test_a_new_device_asks_where_it_is_and_then_shows_the_tick(daemon: Any, new_
     page.locator("#lawful input[name=purpose][value=practice]").check()
     page.locator("#lawful button").click()
     expect(page.locator("#webcam-agree")).to_be_visible()
+
+
+def test_a_width_that_changes_while_it_reads_keeps_it_reading(page: Page) -> None:
+    start(page)
+    shows_people(page, 2)
+    for number in range(20):
+        page.locator("#webcam-width").select_option(("320", "1280", "640")[number % 3])
+    count = len(page.sent.sizes)  # type: ignore[attr-defined]
+    wait_for_more(page, count + 5)
+
+
+def test_a_hidden_page_sends_nothing_and_reads_again_when_it_is_shown(page: Page) -> None:
+    start(page)
+    shows_people(page, 2)
+    page.evaluate(HIDE, True)
+    phase(page, "paused")
+    count = len(page.sent.sizes)  # type: ignore[attr-defined]
+    page.wait_for_timeout(500)
+    assert len(page.sent.sizes) == count  # type: ignore[attr-defined]
+    page.evaluate(HIDE, False)
+    phase(page, "reading")
+    wait_for_more(page, count + 5)
+
+
+def test_stop_while_it_opens_leaves_nothing_on(page: Page, daemon: Any) -> None:
+    for _ in range(3):
+        start(page)
+        page.locator("#webcam-stop").click()
+        phase(page, "off")
+        expect(page.locator("#webcam-agree")).not_to_be_checked()
+    assert not page.evaluate("document.querySelector('#webcam-picture').srcObject")
+    start(page)
+    phase(page, "reading")
+    count = len(page.sent.sizes)  # type: ignore[attr-defined]
+    wait_for_more(page, count + 5)
+
+
+def test_a_notice_that_changes_ends_the_reading(page: Page, daemon: Any) -> None:
+    page.evaluate("document.body.dataset.noticeVersion = 'old'")
+    start(page)
+    expect(page.locator("#webcam-problem")).to_contain_text("reload the page and read the notice in force")
+    phase(page, "off")
+    assert page.sent.sizes == []  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -434,6 +434,8 @@ def test_a_pause_closes_the_camera_and_keeps_consent_and_recording(rig: Rig) -> 
         rig.session.add_marker("question 2")
     with pytest.raises(StateConflict, match="end the session first"):
         rig.session.start_preview("operator")
+    with pytest.raises(StateConflict, match="resume first"):
+        rig.session.take_baselines()
     rig.now += 60
     rig.session.pause("operator")
     assert rig.session.pause_left_s == PAUSE_S - 60, "a second press does not make it longer"
