@@ -56,12 +56,12 @@ class Ingest:
             before = self._sender
             if before and before.identity != identity and not take_over:
                 raise StateConflict("another browser is the camera already")
-            self._sender = Sender(self, identity, on_change)
+            self._sender = sender = Sender(self, identity, on_change)
             self._waiting = None
             self._changed.notify_all()
         if before:
             before.on_change()
-        return self._sender
+        return sender
 
     # --- the camera ---
 

@@ -87,15 +87,14 @@ export class SavedCard {
     if (news) this.#show(news, false);
   }
 
-  async #begin() {
+  #begin() {
     this.hide();
-    this.#id = "";
-    this.#id = (await this.#sessions()).find(({ ended }) => ended === null)?.id ?? "";
+    this.#id = this.#sessions().then((all) => all.find(({ ended }) => ended === null)?.id ?? "");
   }
 
   /** The card comes with the new view; name and length follow. */
   async #end() {
-    const id = this.#id;
+    const id = await this.#id;
     if (!id) return;
     this.#show({ id, label: "", seconds: null, ending: "stopped" }, true);
     const found = (await this.#sessions()).find((each) => each.id === id);

@@ -90,7 +90,7 @@ function setPhase(phase) {
     off: ["Webcam off", "off"],
     opening: ["Opening", "off"],
     reading: [source === "film" ? "Reading the film" : "Reading", "on"],
-    waiting: ["No connection", "bad"],
+    waiting: ["Waiting", "bad"],
     paused: ["Paused", "off"],
     shown: ["Read", "off"],
   }[phase];
