@@ -7,7 +7,8 @@ import { urlOf } from "./base.js";
 
 const ROUTE = "ws/analyze";
 const ACCEPTED = 426;           // a plain request that would be accepted
-const TOO_BIG = 1009;
+const USELESS = [1007, 1009];   // no pictures, or too large ones: others like them would fare no better
+const OPENING_MS = 20_000;      // a far device: TCP, TLS and the handshake are four or five round trips
 const ANSWER_MS = 10_000;       // a dead network does not close a connection for minutes
 
 /** A refusal in the device's words; `again`: later tries may succeed; `login`: the login has ended. */
@@ -40,12 +41,16 @@ export class AnalyzeLink {
     const opened = await new Promise((resolve) => {
       socket.addEventListener("open", () => resolve(true));
       socket.addEventListener("close", () => resolve(false));
+      setTimeout(() => resolve(false), OPENING_MS);
     });
     if (this.#isClosed) throw new Refused("stopped", { again: false });
-    if (!opened) throw await this.#reason();
+    if (!opened) {
+      socket.close();
+      throw await this.#reason();
+    }
     socket.addEventListener("message", ({ data }) => this.#settle("resolve", JSON.parse(data)));
     socket.addEventListener("close", ({ code, reason }) => {
-      this.#settle("reject", new Refused(reason || "the connection was lost", { again: code !== TOO_BIG }));
+      this.#settle("reject", new Refused(reason || "the connection was lost", { again: !USELESS.includes(code) }));
     });
   }
 

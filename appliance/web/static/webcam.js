@@ -25,6 +25,7 @@ const RATE_MS = 3000;
 const RENEW_MS = 60_000;        // a login ends without a request for long enough; reading makes none
 const QUALITY = 0.8;
 const MOST_SIDE = 1920;         // of a picture that is chosen
+const MOST_BYTES = 1_000_000;
 const MOST_PIXELS = 1920 * 1080;
 const CAPTURE = { width: 1280, height: 720 };
 
@@ -60,6 +61,10 @@ class Run {
     this.#ended.abort();
     this.link?.close();
     this.encoder?.close();
+    this.closeCamera();
+  }
+
+  closeCamera() {
     for (const track of this.stream?.getTracks() ?? []) track.stop();
   }
 }
@@ -172,9 +177,14 @@ async function startCamera() {
 
 async function startFilm(file) {
   const own = begin("film");
+  video.src = URL.createObjectURL(file);
   try {
-    video.src = URL.createObjectURL(file);
     await video.play();
+  } catch {
+    if (!own.hasEnded) stop(`${file.name} cannot be played by this browser; choose an MP4 or WebM film.`);
+    return;
+  }
+  try {
     video.onended = () => {
       own.end();
       retryAt = Infinity;
@@ -182,8 +192,8 @@ async function startFilm(file) {
       setPhase("shown");
     };
     await readVideo(own);
-  } catch {
-    if (!own.hasEnded) stop(`${file.name} cannot be played by this browser; choose an MP4 or WebM film.`);
+  } catch (error) {
+    if (!own.hasEnded) stop(error.message);
   }
 }
 
@@ -206,9 +216,7 @@ async function connect(own) {
     setPhase("reading");
     if (own.source === "film") await video.play();
     while (!document.hidden) await readFrame(own);
-    own.link.close();
-    setPhase("paused");
-    if (own.source === "film") video.pause();
+    pause(own);
   } catch (refusal) {
     if (own.hasEnded) return;
     if (!(refusal instanceof Refused)) throw refusal;
@@ -218,15 +226,23 @@ async function connect(own) {
   }
 }
 
+/** A hidden page sends nothing, and its camera is off. */
+function pause(own) {
+  own.link.close();
+  own.closeCamera();
+  setPhase("paused");
+  video.pause();
+}
+
 async function readFrame(own) {
   const { blob } = await own.encoder.next();
   if (document.hidden) return;
   const sentAt = performance.now();
   const answer = await own.link.read(blob);
   const now = performance.now();
-  backoff.succeeded();
   problem = answer.error ? `The device could not read a picture: ${answer.error}.` : "";
   if (answer.error) return;
+  backoff.succeeded();
   trip = now - sentAt;
   times.push(now);
   show(answer);
@@ -238,6 +254,8 @@ function tryAgain(own, words) {
   problem = words;
   retryAt = performance.now() + backoff.failed();
 }
+
+const jpegOf = (canvas, quality) => new Promise((resolve) => canvas.toBlob(resolve, "image/jpeg", quality));
 
 async function readPicture(file) {
   const own = begin("picture");
@@ -255,7 +273,8 @@ async function readPicture(file) {
     if (!own.hasEnded) stop(`${file.name} is not a picture that this browser knows; choose a JPEG, PNG or WebP file.`);
     return;
   }
-  const body = await new Promise((resolve) => still.toBlob(resolve, "image/jpeg", 0.92));
+  let body = await jpegOf(still, 0.92);
+  if (body.size > MOST_BYTES) body = await jpegOf(still, 0.6);
   if (own.hasEnded) return;
   const headers = { "Content-Type": "image/jpeg", ...csrf() };
   const request = { method: "POST", headers, body, signal: own.signal };
@@ -307,7 +326,7 @@ function beat() {
   if (phase === "reading") people.beat(now);
 }
 
-/** Connect again, after a pause or a lost connection. */
+/** Connect again. */
 function resume() {
   retryAt = Infinity;
   connect(run).catch((error) => stop(error.message));
@@ -325,7 +344,9 @@ byId("webcam-stop").addEventListener("click", () => {
   byId("webcam-agree").focus();
 });
 document.addEventListener("visibilitychange", () => {
-  if (!document.hidden && document.body.dataset.phase === "paused") resume();
+  if (document.hidden || document.body.dataset.phase !== "paused") return;
+  if (run.source === "camera") startCamera();
+  else resume();
 });
 byId("webcam-choose").addEventListener("click", () => byId("webcam-file").click());
 byId("webcam-file").addEventListener("change", ({ target }) => {

@@ -31,6 +31,8 @@ ROOT = Path(__file__).resolve().parents[3]
 OUTPUT = ROOT / "tests" / "output"
 CHROMIUM = "/usr/bin/chromium"
 FIREFOX = "/usr/bin/firefox-esr"
+FAKE_CAMERA = {"media.navigator.streams.fake": True, "media.navigator.permission.disabled": True}
+"""Firefox's own moving pattern, allowed without a question."""
 ENGINES = tuple(BROWSERS)
 ARGUMENTS = (
     "--no-sandbox",
@@ -168,7 +170,9 @@ def browser(
         return
     with sync_playwright() as playwright:
         if engine == "firefox":
-            browser = playwright.firefox.launch(executable_path=FIREFOX, channel="moz-firefox")
+            browser = playwright.firefox.launch(
+                executable_path=FIREFOX, channel="moz-firefox", firefox_user_prefs=FAKE_CAMERA
+            )
         else:
             browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS))
         yield browser

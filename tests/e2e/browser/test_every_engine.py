@@ -21,7 +21,7 @@ from tests.e2e.browser.test_history_pages import recorded
 from tests.e2e.browser.test_live_page import AGREES, BARS_MOVE, TOLERANCE
 from tests.e2e.browser.test_session_page import audit, living
 from tests.e2e.daemon.driver import until
-from tests.machine import network_address
+from tests.machine import ROOT, network_address
 
 __all__ = ["device", "living", "recorded"]  # fixtures
 
@@ -118,6 +118,21 @@ def test_the_page_opens_one_stream(demo: Any, new_page: Callable[..., AnyPage]) 
     )  # a page that finds no movement asks again after 5 s
     picture_moves(page)
     assert len(set(asked)) == len(asked) == 1
+
+
+@pytest.mark.parametrize("browser", ["firefox"], indirect=True)  # Chromium: test_webcam_page.py
+def test_the_webcam_page_reads_a_camera_and_a_film(demo: Any, open_page: OpenPage, record: Any) -> None:
+    page = open_page(f"{demo.url}webcam")
+    page.locator("#webcam-agree").check()
+    page.locator("#webcam-start").click()
+    shows(page, "#webcam-trip", r"^\d+ ms$")  # Firefox's own camera shows no face
+    shows(page, "#webcam-empty-words", "No face")
+    page.locator("#webcam-stop").click()
+    page.locator("#webcam-agree").check()
+    page.locator("#webcam-file").set_input_files(ROOT / "models" / "demo" / "demo.mp4")
+    counts(page, PEOPLE, 2)
+    shows(page, '.person[data-label="happy"] .label', "happy")
+    assert record.complaints == []
 
 
 @every_engine
