@@ -8,6 +8,7 @@ import json
 import shutil
 import socket
 import subprocess
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -202,8 +203,9 @@ def test_picture_too_large_to_decode_is_refused(tmp_path: Path) -> None:
     # A PNG's head that states 60000x60000 pixels.
     head = bytearray(encoded(".png", np.zeros((1, 1, 3), np.uint8)))
     head[16:24] = (60000).to_bytes(4, "big") * 2
+    head[29:33] = zlib.crc32(head[12:29]).to_bytes(4, "big")
     path = written(tmp_path / "bomb.png", bytes(head))
-    one_fault(command("analyze", path), "bomb.png", "expected", "megapixels", code=1, counted=True)
+    one_fault(command("analyze", path), "bomb.png", "60000x60000", "megapixels", code=1, counted=True)
 
 
 def exif_orientation(value: int) -> bytes:
