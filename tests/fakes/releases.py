@@ -36,9 +36,9 @@ def replaced(old: str, new: str) -> Callable[[str], str]:
 
 UNHEALTHY: Edits = {
     "health.py": replaced(
-        '        if session_state == "idle":\n',
+        '        if session_state in ("idle", "paused"):\n',
         '        if session_state:\n            return "failing", "it is a test"\n'
-        '        if session_state == "idle":\n',
+        '        if session_state in ("idle", "paused"):\n',
     )
 }
 """A version that starts and reports itself as unhealthy."""

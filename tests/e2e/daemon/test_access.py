@@ -228,6 +228,7 @@ def far_client(app: Flask) -> FlaskClient:
 
 def test_every_route_declares_who_may_call_it(app: Flask) -> None:
     known = {policy.PUBLIC, policy.VIEWER, policy.OPERATOR, policy.TOKEN, policy.LOCAL}
+    known |= {policy.ANALYZE, policy.CAMERA}
     declared = {rule.rule: policy.policy_of(app, rule.endpoint) for rule in app.url_map.iter_rules()}
     assert set(declared.values()) <= known
     expected = {

@@ -7,6 +7,7 @@ that no row of the table brings about.
 from __future__ import annotations
 
 import contextlib
+import json
 import sqlite3
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from websockets.sync.client import connect
+from websockets.sync.client import ClientConnection, connect
 
 from appliance.audit import EVENTS, AuditLog
 from appliance.auth.reset import reset_access
@@ -26,6 +27,7 @@ from appliance.configuration.changes import record_changes
 from appliance.configuration.layers import ConfigOptions
 from appliance.configuration.load import load_config
 from appliance.consent.session import Session
+from appliance.media.ingest import Ingest
 from appliance.values import Box, Reading, Stamps
 from appliance.web.app import create_app
 from appliance.web.context import AppContext
@@ -102,7 +104,7 @@ class World:
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
-    context = make_context(login=True)
+    context = make_context(login=True, ingest=Ingest())
     accounts = context.auth.accounts
     assert accounts.claim(accounts.new_first_code(), OPERATOR)
     accounts.add_viewer("anna", VIEWER)
@@ -171,6 +173,12 @@ def stopped(world: World) -> None:
     live(world)
     world.context.session.stop("button")
     world.context.session.stop("button")
+
+
+def paused(world: World) -> None:
+    live(world)
+    world.context.session.pause("operator")
+    world.context.session.resume("operator")
 
 
 def aim_stopped(world: World) -> None:
@@ -317,12 +325,33 @@ def picture_seen(world: World) -> None:
         assert client.request("/snapshot.jpg").status == 200
 
 
+def socket_of(world: World, client: Client, path: str) -> ClientConnection:
+    """A WebSocket of a client that is logged in."""
+    headers = {"Origin": client.origin, "Cookie": f"{client.cookie_name}={client.cookie}"}
+    address = f"wss://127.0.0.1:{world.port}{path}"
+    return connect(address, proxy=None, ssl=client.context(), additional_headers=headers, open_timeout=15)
+
+
+def camera_of_a_session(world: World) -> None:
+    """A browser is the camera, before and after it is closed and opened again."""
+    live(world)
+    ingest = world.context.ingest
+    assert ingest is not None
+    with socket_of(world, world.logged_in(), "/ws/camera") as browser:
+        assert "wait" in json.loads(browser.recv(15))
+        for _ in range(2):
+            browser.send('{"waiting": true}')
+            ingest.open()
+            assert json.loads(browser.recv(15)) == {"taken": 0}
+            ingest.close()
+            assert "wait" in json.loads(browser.recv(15))
+
+
 def webcam_analysed(world: World) -> None:
     client = world.logged_in()
-    headers = {"Origin": client.origin, "Cookie": f"{client.cookie_name}={client.cookie}"}
-    address = f"wss://127.0.0.1:{world.port}/ws/analyze?consent=yes"
-    with connect(address, proxy=None, ssl=client.context(), additional_headers=headers, open_timeout=15):
-        pass
+    for _ in range(2):
+        with socket_of(world, client, "/ws/analyze?consent=yes"):
+            pass
     entries = world.context.audit.entries
     until(lambda: [entry.get("what") for entry in entries()][-1] == "end", 15, "the end of the webcam")
 
@@ -447,6 +476,8 @@ ROWS: dict[str, tuple[Callable[[World], None], list[Line]]] = {
         [AGREED, BEGUN, RECORDED, ("stop", "operator", {"recording": True})],
     ),
     "stop": (stopped, [AGREED, BEGUN, ("stop", "button", {"state": "live"})]),
+    "pause": (paused, [AGREED, BEGUN, ("pause", "operator", {}), ("resume", "operator", {})]),
+    "camera": (camera_of_a_session, [AGREED, BEGUN, LOGGED_IN, ("camera", "operator", {"address": FAR})]),
     "stop of an aiming": (aim_stopped, [("aiming", "operator", {}), ("stop", "button", {"state": "aiming"})]),
     "stop by the timer": (time_limit_reached, [AGREED, BEGUN, ("stop", "timer", {"state": "live"})]),
     "stop with the appliance": (closed, [AGREED, BEGUN, RECORDED, ("stop", "shell", {"state": "recording"})]),
@@ -481,7 +512,7 @@ ROWS: dict[str, tuple[Callable[[World], None], list[Line]]] = {
         picture_seen,
         [AGREED, BEGUN, LOGGED_IN, ("viewer", "operator", {"what": "picture", "address": FAR})],
     ),
-    "webcam": (
+    "webcam, in one pair of lines": (
         webcam_analysed,
         [
             LOGGED_IN,
