@@ -96,7 +96,6 @@ def make_appliance(
     health = Health(chosen.backend)
     is_video = registry.load("camera", chosen.backend).is_video
     reader = make_reader(config, health=health, is_video=is_video, live=True)
-    # After the models: once GStreamer is loaded, an exception in LiteRT ends the process.
     camera, ingest = make_camera(chosen)
     audit = AuditLog(config.state_dir)
     record_changes(config.effective(), config.state_dir, audit)

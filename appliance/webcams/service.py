@@ -83,7 +83,8 @@ class WebcamService:
     ) -> None:
         """`limit`: clients at a time.
 
-        `wait_turn`: waits until a picture may be read without delaying the room, at most so many seconds.
+        `wait_turn`: waits, for at most `limit_s` seconds, until a picture may be read without delaying the
+        room.
         """
         self._open_models, self._health = open_models, health
         self._limit, self._wait_turn = limit, wait_turn

@@ -58,7 +58,7 @@ def page(daemon: Any, new_page: OpenPage) -> Page:
 
 
 def wait_for_more(page: Page, count: int) -> None:
-    """Until the page has sent so many pictures."""
+    """Wait until the page has sent `count` pictures."""
     deadline = time.monotonic() + 15
     while len(page.sent.sizes) < count and time.monotonic() < deadline:  # type: ignore[attr-defined]
         page.wait_for_timeout(50)
